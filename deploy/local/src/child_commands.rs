@@ -27,7 +27,7 @@ pub struct ChildCommands<'a> {
     /// The tokens of the run's processes.
     pub tokens: Tokens,
     /// Path of the model file whose parameters the run starts from; `None` if it starts from random ones.
-    pub init_from: Option<&'a String>,
+    pub init_from: Option<String>,
 }
 
 /// This program as its child processes run it.
@@ -149,7 +149,7 @@ impl ChildCommands<'_> {
             .map(|number| {
                 let mut words = self.server_words(number);
                 words.extend(["--coordinator".into(), coordinator.into()]);
-                if let Some(file) = self.init_from {
+                if let Some(file) = &self.init_from {
                     words.extend(["--init-from".into(), file.clone()]);
                 }
                 self.program.command(&format!("server-{number}"), words, Some(&self.tokens.server))
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn every_child_understands_its_words() {
         let home = tempfile::tempdir().unwrap();
-        let folder = Folder::open(home.path(), false).unwrap();
+        let folder = Folder::open(home.path()).unwrap();
         let words = "downpour --data d --workers 3 --shards 2 --batch 8 --isa avx2 --pin --log-json --http 127.0.0.1:9100 \
                      --advertise h:7070";
         let options = CommandLine::parse_from(words.split(' ')).options;

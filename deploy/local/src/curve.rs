@@ -253,7 +253,6 @@ mod tests {
                     }
                 })
                 .collect(),
-            patience: None,
             account: None,
         }
     }

@@ -1,6 +1,7 @@
 //! The failure of a command: a text for the user, and an exit code for scripts.
 
 use process::Exit;
+use settings::ConfigurationError;
 
 /// The failure of a command: its exit code, and a text for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +29,46 @@ impl Failure {
     pub fn broken(text: impl Into<String>) -> Failure {
         Failure { code: 1, text: text.into() }
     }
+
+    /// Returns whether what the user gave cannot be used, and was refused.
+    pub fn is_refusal(&self) -> bool {
+        [Exit::Usage, Exit::BadInput].iter().any(|exit| exit.code() == self.code)
+    }
+
+    /// Adds to the failure of a run that broke off where it `stopped`, and how it goes on; others stay as they are.
+    #[must_use]
+    pub fn or_stopped(self, stopped: &str) -> Failure {
+        match self.code {
+            1 => Failure { text: format!("{}\nthe run stopped {stopped}", self.text), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// Converts an error of a library, with the exit code that it stands for.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
-        Failure { code: setup::exit_of(&error).code(), text: format!("{error:#}") }
+        let code = setup::exit_of(&error).code();
+        let mut text = format!("{error:#}");
+        if let Some(ConfigurationError::Read { .. }) = error.downcast_ref() {
+            text += "; name a TOML file of a run's settings with --config, or leave the flag out";
+        }
+        Failure { code, text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_broke_off_tells_how_the_run_goes_on() {
+        let text =
+            |failure: Failure| failure.or_stopped("at 5 of 9 samples; the same command begins again").text;
+        assert_eq!(
+            text(Failure::broken("all died")),
+            "all died\nthe run stopped at 5 of 9 samples; the same command begins again"
+        );
+        assert_eq!(text(Failure::bad_input("no photos")), "no photos");
     }
 }

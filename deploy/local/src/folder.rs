@@ -4,6 +4,7 @@
 //! `run.json` marks a folder as one of this program and records what was asked for, how long it took and how
 //! it ended. Only names listed in [`OURS`] are ever deleted, and only in a folder with that mark.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
@@ -19,7 +20,8 @@ use settings::RunConfiguration;
 use crate::failure::Failure;
 use crate::result::RunResult;
 
-const RECORD: &str = "run.json";
+/// Name of the file that holds the record of a run.
+pub const RECORD: &str = "run.json";
 /// Name of the data folder beside the configuration of a run, in the record.
 pub const DATA: &str = "data";
 const LOCK: &str = "run.lock";
@@ -92,7 +94,13 @@ impl Record {
         if self.calls.len() == MOST_CALLS {
             self.calls.remove(0);
         }
-        self.calls.push(Origin::here());
+        self.calls.push(Origin { commit: hash(&Origin::here().commit), ..Origin::here() });
+    }
+
+    /// Returns the commit of the program that began the run, the hash alone, or why it is not known; `None` if no call
+    /// is recorded.
+    pub fn commit(&self) -> Option<String> {
+        self.calls.first().map(|call| hash(&call.commit))
     }
 
     /// Returns the configuration of the run.
@@ -110,27 +118,37 @@ impl Record {
     }
 }
 
+/// Returns the hash of a commit that is named as "commit 0123456789ab", as records of earlier releases have it; another
+/// text as it is.
+fn hash(commit: &str) -> String {
+    commit.strip_prefix("commit ").unwrap_or(commit).into()
+}
+
 /// The output folder of a run, locked by this process until the value is dropped.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Whether a run was in the folder before, of which something may be left.
+    had_run: Cell<bool>,
+    /// What was made to open the folder, in the order in which it can be removed: the lock and folders.
+    made: Vec<PathBuf>,
     _lock: Lock,
 }
 
 impl Folder {
-    /// Opens and locks an output folder; creates it if it does not exist. With `fresh`, removes what an
-    /// earlier run left in it.
+    /// Opens and locks an output folder; creates it if it does not exist.
     ///
     /// # Errors
     /// If the folder holds files but no run of this program, if another process has locked it, or if it
     /// cannot be read or written.
-    pub fn open(path: &Path, fresh: bool) -> Result<Folder, Failure> {
+    pub fn open(path: &Path) -> Result<Folder, Failure> {
         let shown = path.display();
-        let cannot = |what: &str, at: &Path, error: std::io::Error| {
-            Failure::bad_input(format!("cannot {what} {}: {error}", at.display()))
-        };
-        fs::create_dir_all(path).map_err(|error| cannot("create the output folder", path, error))?;
-        let ours = is_marked(&path.join(RECORD));
+        let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let mut made = vec![path.join(LOCK)];
+        made.retain(|lock| !lock.exists());
+        made.extend(path.ancestors().take_while(is_new).map(PathBuf::from));
+        create(path)?;
+        let had_run = is_marked(&path.join(RECORD));
         let mut names = fs::read_dir(path)
             .and_then(|entries| {
                 entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
@@ -139,7 +157,7 @@ impl Folder {
         names.sort();
         let ours_to_be = |name: &OsString| name == LOCK || is_unfinished_record(name);
         if let Some(foreign) = names.iter().find(|name| !ours_to_be(name))
-            && !ours
+            && !had_run
         {
             return Err(Failure::bad_input(format!(
                 "output folder {shown} holds {foreign:?} and no run of downpour (no {RECORD}); nothing was touched: \
@@ -147,14 +165,32 @@ impl Folder {
             )));
         }
         let lock = lock(path)?;
-        let folder = Folder { path: path.to_path_buf(), _lock: lock };
-        if fresh {
-            for name in OURS {
-                let path = folder.path.join(name);
-                remove(&path).map_err(|error| cannot("remove", &path, error))?;
-            }
+        Ok(Folder { path: path.to_path_buf(), had_run: Cell::new(had_run), made, _lock: lock })
+    }
+
+    /// Removes what an earlier run left in the folder.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    pub fn clear(&self) -> Result<(), Failure> {
+        for name in OURS {
+            let path = self.path.join(name);
+            remove(&path).map_err(|error| cannot("remove", &path, error))?;
         }
-        Ok(folder)
+        self.had_run.set(false);
+        Ok(())
+    }
+
+    /// Removes a run that this process began in the folder, and the folder if this process made it. A run that was
+    /// there before stays.
+    pub fn remove_new_run(self) {
+        if self.had_run.get() || self.clear().is_err() {
+            return;
+        }
+        for path in &self.made {
+            // A folder in which something else is by now stays.
+            let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+        }
     }
 
     /// Returns whether a run in the folder at `path` has got as far as starting its servers, so that it can
@@ -278,6 +314,25 @@ fn is_unfinished_record(name: &OsString) -> bool {
     name.to_str().and_then(|name| name.strip_prefix(RECORD)).is_some_and(|rest| rest.starts_with('.'))
 }
 
+fn cannot(what: &str, at: &Path, error: std::io::Error) -> Failure {
+    Failure::bad_input(format!("cannot {what} {}: {error}", at.display()))
+}
+
+/// Creates an output folder, if it is not there.
+fn create(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| {
+        let file = path.ancestors().find(|path| path.is_file());
+        let reason = match file {
+            Some(file) => format!("expected a folder, found the file {}", file.display()),
+            None => error.to_string(),
+        };
+        let shown = path.display();
+        Failure::bad_input(format!(
+            "cannot create the output folder {shown}: {reason}; name a folder that can be made with --output"
+        ))
+    })
+}
+
 fn is_marked(record: &Path) -> bool {
     #[derive(Deserialize)]
     struct Mark {
@@ -324,38 +379,71 @@ mod tests {
         (0..2 * MOST_CALLS).for_each(|_| record.add_call());
         assert_eq!(record.calls.len(), MOST_CALLS);
         {
-            let folder = Folder::open(&path, false).unwrap();
+            let folder = Folder::open(&path).unwrap();
             assert_eq!(folder.record().unwrap(), None);
             folder.write_record(&record).unwrap();
         }
-        assert_eq!(Folder::open(&path, false).unwrap().record().unwrap(), Some(record));
+        assert_eq!(Folder::open(&path).unwrap().record().unwrap(), Some(record));
     }
 
     #[test]
-    fn fresh_removes_what_is_ours_and_nothing_else() {
+    fn a_commit_is_its_hash_also_in_records_of_earlier_releases() {
+        let mut record = Record::new(json!({}));
+        assert_eq!(record.commit(), None);
+        record.calls.push(Origin { commit: "commit 12ab".into(), ..Origin::default() });
+        assert_eq!(record.commit().as_deref(), Some("12ab"));
+        assert_eq!(["12ab", "a build for development"].map(hash), ["12ab", "a build for development"]);
+    }
+
+    #[test]
+    fn a_new_run_leaves_nothing_where_it_was_refused() {
         let home = tempfile::tempdir().unwrap();
-        let folder = Folder::open(home.path(), false).unwrap();
+        let path = home.path().join("deep/run");
+        let begun = |path: &Path| {
+            let folder = Folder::open(path).unwrap();
+            folder.write_record(&Record::new(json!({}))).unwrap();
+            folder
+        };
+        begun(&path).remove_new_run();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+        // What was there before stays, and so does what somebody else put there.
+        fs::create_dir_all(&path).unwrap();
+        begun(&path).remove_new_run();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        drop(begun(&path));
+        begun(&path).remove_new_run();
+        assert!(path.join(RECORD).exists());
+        let other = home.path().join("other/run");
+        let folder = begun(&other);
+        fs::write(home.path().join("other/notes.txt"), "mine").unwrap();
+        folder.remove_new_run();
+        assert!(!other.exists() && home.path().join("other/notes.txt").exists());
+    }
+
+    #[test]
+    fn clearing_removes_what_is_ours_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path()).unwrap();
         folder.write_record(&Record::new(json!({}))).unwrap();
         fs::create_dir_all(folder.snapshots().join("3")).unwrap();
         fs::write(folder.model(), "m").unwrap();
         fs::write(folder.best(), "m").unwrap();
         fs::write(home.path().join("notes.txt"), "mine").unwrap();
         drop(folder);
-        let folder = Folder::open(home.path(), true).unwrap();
+        let folder = Folder::open(home.path()).unwrap();
+        folder.clear().unwrap();
         assert_eq!(folder.record().unwrap(), None);
         assert!(!folder.snapshots().exists() && !folder.model().exists() && !folder.best().exists());
         assert_eq!(fs::read_to_string(home.path().join("notes.txt")).unwrap(), "mine");
     }
 
     #[test]
-    fn a_foreign_folder_is_refused_even_with_fresh() {
+    fn a_foreign_folder_is_refused() {
         let home = tempfile::tempdir().unwrap();
         for (name, text) in [("thesis.tex", "x"), (RECORD, "{\"program\": \"other\"}")] {
             fs::write(home.path().join(name), text).unwrap();
-            for fresh in [false, true] {
-                let text = Folder::open(home.path(), fresh).unwrap_err().text;
-                assert!(text.contains("nothing was touched"), "{text}");
-            }
+            let refused = Folder::open(home.path()).unwrap_err().text;
+            assert!(refused.contains("nothing was touched"), "{refused}");
             assert_eq!(fs::read_to_string(home.path().join(name)).unwrap(), text);
         }
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "no lock, no logs");
@@ -365,11 +453,11 @@ mod tests {
     fn a_second_launcher_is_told_who_holds_the_folder_and_a_stale_lock_is_not_one() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join(LOCK), "999999999").unwrap();
-        let first = Folder::open(home.path(), false).unwrap();
-        let refused = Folder::open(home.path(), false).unwrap_err();
+        let first = Folder::open(home.path()).unwrap();
+        let refused = Folder::open(home.path()).unwrap_err();
         assert!(refused.text.contains(&format!("process {}", std::process::id())), "{}", refused.text);
         drop(first);
-        Folder::open(home.path(), false).unwrap();
+        Folder::open(home.path()).unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use access::Token;
-use process::Exit;
+use process::{Exit, logs::host};
 use tokio::time::interval;
 
 use crate::child_commands::{Program, worker_words};
@@ -12,14 +12,19 @@ use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::progress::Progress;
 use crate::supervised::{Supervised, all_gone, ask_to_stop, kill};
-use crate::watch::End;
+use crate::watch::{End, unreached};
 
 /// Interval at which the processes are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Longest time for the shard to write the last snapshot and leave once the workers have left a finished run.
+/// Longest time for the shard to write the last snapshot and leave once the workers have left a finished run, whose
+/// server is gone.
 const FINISH_WITHIN: Duration = Duration::from_secs(60);
-/// Longest time for the workers to hand in what they hold, and for the shard to write its part of a snapshot.
+/// Longest time for the workers to hand in what they hold.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// Longest time for the shard to write its part of a snapshot, which it waits for the run's first server to order.
+const SERVER_STOP_WITHIN: Duration = Duration::from_secs(30);
+/// Time after the workers' in which a shard usually has left: then it is said what is waited for.
+const ORDER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Takes part in a run until it ends, or until a signal.
 ///
@@ -60,8 +65,9 @@ pub async fn join(flags: &Flags, interrupts: &mut Interrupts) -> Result<Exit, Fa
         flags.threads.map_or_else(|| (cores / usize::from(flags.workers).max(1)).max(1), usize::from);
     let workers = (0..flags.workers).map(|number| {
         let name = format!("worker-{number}");
+        let own = own_name(&name);
         let mut words =
-            worker_words(&flags.address, flags.data.as_deref(), flags.data_patience, threads, &name);
+            worker_words(&flags.address, flags.data.as_deref(), flags.data_patience, threads, &own);
         if let Some(megabytes) = flags.picture_cache {
             words.extend(["--picture-cache".into(), megabytes.to_string()]);
         }
@@ -75,7 +81,7 @@ pub async fn join(flags: &Flags, interrupts: &mut Interrupts) -> Result<Exit, Fa
     let end = match started {
         Ok(()) => {
             progress.tell(&format!("joining {}; logs in {}", flags.address, logs.display()));
-            joined.watch(&progress, interrupts).await
+            joined.watch(&flags.address, &progress, interrupts).await.advising("choose another with --shard")
         }
         Err(failure) => End::Failed(failure),
     };
@@ -89,6 +95,12 @@ pub async fn join(flags: &Flags, interrupts: &mut Interrupts) -> Result<Exit, Fa
     }
 }
 
+/// Returns the name under which the run lists the worker process `name`: with that of this machine, as every machine
+/// has a worker-0.
+fn own_name(name: &str) -> String {
+    host().map_or_else(|| name.into(), |host| format!("{host}/{name}"))
+}
+
 /// The processes of this machine.
 struct Joined {
     shard: Option<Supervised>,
@@ -100,8 +112,9 @@ impl Joined {
         self.shard.iter_mut().chain(&mut self.workers)
     }
 
-    /// Watches the processes until all have left, one failed, or a signal came.
-    async fn watch(&mut self, progress: &Progress, interrupts: &mut Interrupts) -> End {
+    /// Watches the processes until all have left, one failed, or a signal came. Workers may be drained: a shard stays
+    /// without them while the run's server, at `address`, is there.
+    async fn watch(&mut self, address: &str, progress: &Progress, interrupts: &mut Interrupts) -> End {
         let mut look = interval(LOOK_EVERY);
         let mut deserted: Option<Instant> = None;
         loop {
@@ -128,20 +141,39 @@ impl Joined {
             if has_workers && !self.workers.iter().any(Supervised::is_there) {
                 let since = *deserted.get_or_insert_with(Instant::now);
                 if since.elapsed() > FINISH_WITHIN {
-                    return End::Finished;
+                    if unreached(address).await.is_some() {
+                        return End::Finished;
+                    }
+                    deserted = None;
                 }
             }
         }
     }
 
-    /// Stops the processes that are left, at another signal at once.
+    /// Stops the processes that are left, at another signal at once. The shard leaves last, and may take longer.
     async fn stop(&mut self, interrupts: &mut Interrupts, progress: &Progress) {
-        let mut group: Vec<&mut Supervised> = self.all().collect();
-        ask_to_stop(&mut group);
+        ask_to_stop(&mut self.all().collect::<Vec<_>>());
+        let begun = Instant::now();
+        let mut workers: Vec<&mut Supervised> = self.workers.iter_mut().collect();
+        let mut shard: Vec<&mut Supervised> = self.shard.iter_mut().collect();
+        let stopping = async {
+            all_gone(&mut workers, STOP_WITHIN).await;
+            kill(&mut workers);
+            if !all_gone(&mut shard, ORDER_WITHIN).await {
+                let left = SERVER_STOP_WITHIN.saturating_sub(begun.elapsed());
+                progress.tell(&format!(
+                    "waiting up to {} s for the server process: the run's first server is to order a snapshot of its part, \
+                     or to let it go (again: at once)",
+                    left.as_secs()
+                ));
+                all_gone(&mut shard, left).await;
+            }
+        };
         tokio::select! {
-            _ = all_gone(&mut group, STOP_WITHIN) => {}
+            () = stopping => {}
             () = interrupts.next() => {}
         }
+        let mut group: Vec<&mut Supervised> = self.all().collect();
         group.iter_mut().for_each(|process| process.pass_on(true, progress));
         kill(&mut group);
     }

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_snapshot_without_a_manifest_is_none() {
         let home = tempfile::tempdir().unwrap();
-        let folder = Folder::open(home.path(), false).unwrap();
+        let folder = Folder::open(home.path()).unwrap();
         assert_eq!(Kept::of(&folder, 0), Kept { samples: 0, snapshot: None });
         std::fs::create_dir_all(folder.snapshots().join("1")).unwrap();
         std::fs::write(folder.snapshots().join("1/shard-0.safetensors"), "half").unwrap();

@@ -1,19 +1,20 @@
 //! The launcher of a run, from the options to the result: it resolves the configuration, runs sessions until
 //! the run is done, and records the outcome.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use limits::Count;
-use parameter_server::{WarmStart, going_on, snapshot};
+use parameter_server::{WarmStart, snapshot};
 use process::FlagError;
 use protocol::RunStatus;
-use serde_json::Value;
-use settings::{Difference, RunConfiguration, first_difference};
+use settings::RunConfiguration;
 
 use crate::child_commands::{ChildCommands, Program, Tokens};
 use crate::curve;
 use crate::failure::Failure;
-use crate::folder::{DATA, Folder, Record};
+use crate::folder::{Folder, RECORD, Record};
+use crate::found::{self, Found};
 use crate::interrupts::Interrupts;
 use crate::kept::Kept;
 use crate::metrics::Metrics;
@@ -59,104 +60,175 @@ pub fn settle(options: &Options) -> Result<(RunConfiguration, usize), Failure> {
 /// Trains a run to its end, or returns the result of one that is finished.
 ///
 /// # Errors
-/// If the run cannot begin, fails or diverges; what it has done so far is kept in its output folder.
+/// If the run cannot begin, fails or diverges; what it has done so far is kept in its output folder. A call that is
+/// refused before it has trained anything leaves the folder as it was.
 pub async fn train(options: &Options, interrupts: &mut Interrupts) -> Result<Training, Failure> {
-    let begun = Instant::now();
+    let kept_data = found::kept_data(options);
+    let data = options.data.clone().or_else(|| kept_data.clone());
+    let options = &Options { data, ..options.clone() };
     let (configuration, threads) = settle(options)?;
-
-    let folder = Folder::open(&options.output, options.fresh)?;
-    let shown = folder.path().display();
-    let mut record = match folder.record()? {
-        Some(mut record) => {
-            if let Some(result) = record.result.take() {
-                match longer(&record, options, &folder)? {
-                    None => return Ok(again(result, &folder)),
-                    Some(configuration) => record.asked = asked(options, &configuration),
-                }
-            }
-            record
+    let folder = Folder::open(&options.output)?;
+    let found = Found::look(options, &folder)?;
+    if let Some(result) = found.result() {
+        folder.write_record(&found.called_again())?;
+        return Ok(again(result, &folder));
+    }
+    let outcome = match prepare(options, (configuration, threads), &folder, &found, interrupts).await {
+        Ok(Some(mut ready)) => {
+            let told =
+                |data: PathBuf| format!("data: {}, as {RECORD} has it and --data names none", data.display());
+            ready.told.splice(0..0, kept_data.map(told));
+            carry_out(ready, &found, interrupts).await
         }
-        None => Record::new(asked(options, &configuration)),
+        refused => Outcome { ended: refused.map(|_| Training::Interrupted), is_begun: false },
     };
-    let resuming = folder.snapshots().exists();
-    record.add_call();
-    folder.write_record(&record)?;
+    if !outcome.is_begun {
+        found.put_back(folder);
+    }
+    outcome.ended
+}
+
+/// A call of which everything is known that can be before a process is started.
+struct Ready<'a> {
+    commands: ChildCommands<'a>,
+    record: Record,
+    configuration: RunConfiguration,
+    /// Whether the run goes on.
+    resuming: bool,
+    /// Lines of text for the user.
+    told: Vec<String>,
+}
+
+/// The outcome of a call of the program.
+struct Outcome {
+    ended: Result<Training, Failure>,
+    /// Whether the call did anything in the run. One that did not leaves it as it was.
+    is_begun: bool,
+}
+
+/// Makes ready to train a run, of which the first part of `settled` is the configuration if it begins now; returns
+/// `None` if the user interrupted it.
+///
+/// # Errors
+/// If the run cannot begin, or not go on as the options ask for.
+async fn prepare<'a>(
+    options: &'a Options,
+    (new, threads): (RunConfiguration, usize),
+    folder: &'a Folder,
+    found: &Found,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Ready<'a>>, Failure> {
+    let init_from = new.run.init_from.clone();
+    let configuration = found.configuration(options, new)?;
+    let resuming = !options.fresh && folder.snapshots().exists();
     // A run that goes on has been through this.
     let looked = match resuming {
         true => Vec::new(),
         false => match look_at(options, &configuration, interrupts).await? {
             Some(lines) => lines,
-            None => return Ok(Training::Interrupted),
+            None => return Ok(None),
         },
     };
-
+    if options.fresh {
+        folder.clear()?;
+    }
+    let mut record = found.record(options, &configuration);
     if !looked.is_empty() {
         record.data_look.clone_from(&looked);
-        folder.write_record(&record)?;
     }
+    folder.write_record(&record)?;
     let commands = ChildCommands {
         program: Program::this(options.isa.clone(), &options.logs, &folder.logs())?,
         options,
-        folder: &folder,
+        folder,
         run: options.run.to_words().map_err(anyhow::Error::from)?,
         threads,
-        tokens: Tokens::of(&folder).map_err(anyhow::Error::from)?,
-        init_from: configuration.run.init_from.as_ref(),
+        tokens: Tokens::of(folder).map_err(anyhow::Error::from)?,
+        init_from,
     };
+    Ok(Some(Ready { commands, record, configuration, resuming, told: looked }))
+}
+
+/// Trains the run of a call that is ready, until it is finished, interrupted or broken off.
+async fn carry_out(ready: Ready<'_>, found: &Found, interrupts: &mut Interrupts) -> Outcome {
+    let begun = Instant::now();
+    let Ready { commands, mut record, configuration, resuming, told } = ready;
+    let (options, folder) = (commands.options, commands.folder);
     let mut progress = Progress::start(&options.logs);
-    progress.tell(&format!(
-        "recipe {}: {} workers with {} compute threads each, {} shards; output in {shown}",
-        configuration.recipe, options.workers, commands.threads, options.shards
-    ));
-    looked.iter().for_each(|line| progress.tell(line));
-    if let Some(address) = &options.advertise {
-        progress.tell(&how_to_join(address, options, &folder));
-    }
-    let title = format!(
-        "GoogLeNet, recipe {}, {} workers, {} shards",
-        configuration.recipe, options.workers, options.shards
-    );
+    say_what_begins(&commands, &configuration, &told, found, &progress);
+    let Options { workers, shards, .. } = options;
+    let title = format!("GoogLeNet, recipe {}, {workers} workers, {shards} shards", configuration.recipe);
     if options.tensorboard && !resuming {
-        let shown = sample_pictures::writing(options.data.as_deref(), &configuration, &folder);
+        let shown = sample_pictures::writing(options.data.as_deref(), &configuration, folder);
         match interrupts.unless(shown).await {
             Some(Ok(())) => {}
             Some(Err(error)) => progress.warn(&format!("TensorBoard gets no training samples: {error:#}")),
-            None => return Ok(Training::Interrupted),
+            None => return Outcome { ended: Ok(Training::Interrupted), is_begun: false },
         }
     }
     let (end, status) = sessions(&commands, &title, resuming, &mut progress, interrupts).await;
     progress.end();
 
-    record.seconds += begun.elapsed().as_secs_f64();
-    let metrics = curve::of_run(&folder, &title, &progress);
-    let samples = status.as_ref().map_or(0, |status| status.samples);
-    if let Some(status) = &status {
-        record.asked = asked(options, &status.configuration);
+    let status = status.as_ref();
+    let kept = Kept::of(folder, status.map_or(0, |status| status.samples));
+    if let End::Failed(failure) = &end
+        && failure.is_refusal()
+        && found.is_newest(folder, kept.samples)
+    {
+        return Outcome { ended: Err(failure.clone()), is_begun: false };
     }
-    let done = match end {
+    record.seconds += begun.elapsed().as_secs_f64();
+    found.note_end(&mut record, options, folder, status);
+    let metrics = curve::of_run(folder, &title, &progress);
+    let stopped = format!("{}; the same command {kept}", so_far(status, kept.samples));
+    let ended = match end {
         End::Finished => {
             let skipped = status.map_or(0, |status| status.unreadable);
-            finish(&metrics, skipped, &mut record, &folder).map(|result| Training::Finished(Box::new(result)))
+            finish(&metrics, skipped, &mut record, folder).map(|result| Training::Finished(Box::new(result)))
         }
         End::Interrupted => {
-            let next = Kept::of(&folder, samples);
-            let so_far = so_far(status.as_ref(), next.samples);
-            let model = folder.model();
-            let model = match model.is_file() {
-                true => format!(", the model so far is {}", model.display()),
-                false => String::new(),
-            };
-            progress.tell(&format!("stopped {so_far}; the same command {next} (output in {shown}{model})"));
+            tell_where_it_stopped(&stopped, folder, &progress);
             Ok(Training::Interrupted)
         }
-        End::ServerLost(text) => {
-            let next = Kept::of(&folder, samples);
-            Err(Failure::broken(format!("{text}\nthe run stopped; the same command {next}")))
-        }
-        End::Failed(failure) => Err(failure),
+        End::ServerLost(text) => Err(Failure::broken(text).or_stopped(&stopped)),
+        End::Failed(failure) => Err(failure.or_stopped(&stopped)),
     };
-    folder.write_record(&record)?;
-    done
+    let written = folder.write_record(&record);
+    Outcome { ended: written.and(ended), is_begun: true }
+}
+
+/// Shows the user what begins or goes on, with what was found before.
+fn say_what_begins(
+    commands: &ChildCommands<'_>,
+    configuration: &RunConfiguration,
+    told: &[String],
+    found: &Found,
+    progress: &Progress,
+) {
+    let ChildCommands { options, folder, threads, .. } = commands;
+    progress.tell(&format!(
+        "recipe {}: {} workers with {threads} compute threads each, {} shards; output in {}",
+        configuration.recipe,
+        options.workers,
+        options.shards,
+        folder.path().display()
+    ));
+    told.iter().for_each(|line| progress.tell(line));
+    if let Some(text) = found.begun_otherwise(configuration) {
+        progress.warn(&text);
+    }
+    if let Some(address) = &options.advertise {
+        progress.tell(&how_to_join(address, options, folder));
+    }
+}
+
+/// Shows the user where a run `stopped` that was interrupted, and what there is of it.
+fn tell_where_it_stopped(stopped: &str, folder: &Folder, progress: &Progress) {
+    let model = match folder.model() {
+        model if model.is_file() => format!(", the model so far is {}", model.display()),
+        _ => String::new(),
+    };
+    progress.tell(&format!("stopped {stopped} (output in {}{model})", folder.path().display()));
 }
 
 /// Returns how far a run is that was stopped after `samples` samples, as text.
@@ -165,6 +237,7 @@ fn so_far(status: Option<&RunStatus>, samples: u64) -> String {
         Some(status) if status.total_samples > 0 => {
             format!("at {} of {} samples", Count(samples), Count(status.total_samples))
         }
+        _ if samples > 0 => format!("after {} samples", Count(samples)),
         _ => "before the first sample".to_string(),
     }
 }
@@ -217,57 +290,17 @@ fn how_to_join(address: &OwnAddress, options: &Options, folder: &Folder) -> Stri
     text
 }
 
-/// Returns a run as its record has it, in JSON: the whole configuration, and the data folder of this call.
-fn asked(options: &Options, configuration: &RunConfiguration) -> Value {
-    let mut asked = serde_json::to_value(configuration).expect("a configuration is plain data");
-    // Another spelling of the same folder is the same data.
-    asked[DATA] = options
-        .data
-        .as_ref()
-        .map(|data| data.canonicalize().unwrap_or_else(|_| data.clone()).display().to_string())
-        .into();
-    asked
-}
-
-/// Returns the configuration with which a finished run goes on, if this call asks for more of it; `None` if it
-/// asks for the run as it is.
-///
-/// # Errors
-/// If it asks for another run, or if the finished one cannot go on.
-fn longer(record: &Record, options: &Options, folder: &Folder) -> Result<Option<RunConfiguration>, Failure> {
-    let shown = folder.path().display();
-    let begun = record.configuration()?;
-    let wanted = options.run.resolve_for(&begun).map_err(anyhow::Error::from)?;
-    let changes = begun.changes_to(&wanted).and_then(|changes| {
-        // The rest of the record is the data.
-        first_difference(&record.asked, &asked(options, &begun)).map_or(Ok(changes), Err)
-    });
-    let changes = changes.map_err(|Difference { key, one, other }| {
-        Failure::bad_input(format!(
-            "the run in {shown} is finished and was another one ({key}: the run has {one}, asked for {other}); --fresh \
-             begins anew there, --output names another folder"
-        ))
-    })?;
-    if changes.is_empty() {
-        return Ok(None);
-    }
-    let newest =
-        snapshot::newest(&folder.snapshots()).map_err(|error| Failure::bad_input(error.to_string()))?;
-    let newest = newest.ok_or_else(|| {
-        Failure::bad_input(format!(
-            "the run in {shown} is finished and cannot go on: no complete snapshot is left of it; --fresh begins anew"
-        ))
-    })?;
-    Ok(Some(going_on(&options.run, newest.run)?.configuration))
-}
-
 /// Returns the outcome of a run that was finished before.
-fn again(result: RunResult, folder: &Folder) -> Training {
+fn again(result: &RunResult, folder: &Folder) -> Training {
+    let how = match result.patience_epochs {
+        Some(epochs) => format!(
+            "it ended early, and its patience of {epochs} epochs is kept: a larger --patience-epochs goes on with it"
+        ),
+        None => "a larger --epochs goes on with it".to_string(),
+    };
     let shown = folder.path().display();
-    process::tell(format_args!(
-        "the run in {shown} is finished; a larger --epochs goes on with it, --fresh trains it anew. Its result:"
-    ));
-    Training::Finished(Box::new(result))
+    process::tell(format_args!("the run in {shown} is finished; {how}, --fresh trains it anew. Its result:"));
+    Training::Finished(Box::new(result.clone()))
 }
 
 /// Runs sessions until one ends for a reason other than the death of the coordinator, or too many end so soon
@@ -319,6 +352,8 @@ fn finish(
     }
     let last_iterate =
         last.last_iterate.ok_or_else(|| missing("has no scores of the last iterate", folder.metrics()))?;
+    // Earlier parts of the run may have ended early too, and then have gone on.
+    let newest = snapshot::newest(&folder.snapshots()).ok().flatten();
     let best = metrics.best().filter(|_| folder.best().is_file());
     let best =
         best.map(|best| BestModel { model: folder.best(), samples: best.samples, scores: best.average });
@@ -333,7 +368,7 @@ fn finish(
         samples: last.samples,
         account: metrics.account.clone(),
         seconds: record.seconds,
-        patience_epochs: metrics.patience.map(|patience| patience.epochs),
+        patience_epochs: newest.and_then(|newest| newest.run.ended_early()),
         model: folder.model(),
         best,
         curve: folder.curve(),

@@ -6,6 +6,7 @@
 //!
 //! Absent by intent: how anything is computed or stored.
 
+mod asking;
 mod child_commands;
 mod children;
 mod cli;
@@ -13,6 +14,7 @@ mod commands;
 mod curve;
 mod failure;
 mod folder;
+mod found;
 mod interrupts;
 mod join;
 mod kept;

@@ -13,8 +13,6 @@ use setup::ClassifierScores;
 pub struct Metrics {
     pub training: Vec<TrainingPoint>,
     pub evaluations: Vec<EvaluationPoint>,
-    /// The end of the patience with the run; `None` as long as it lasts.
-    pub patience: Option<Patience>,
     /// The account at the end of the run, or of its newest part; `None` before.
     pub account: Option<Account>,
 }
@@ -47,15 +45,6 @@ pub struct EvaluationPoint {
     /// left them; `None` where they were not scored.
     #[serde(default)]
     pub last_iterate: Option<ClassifierScores>,
-}
-
-/// The end of the patience with a run, whose evaluations did not gain for so many epochs.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Patience {
-    /// Number of samples used when the newest evaluation was ordered.
-    pub samples: u64,
-    /// Patience of the run in epochs.
-    pub epochs: f64,
 }
 
 /// The account at the end of a run, as the metrics file has it: samples used beside those that the blocks of
@@ -106,7 +95,6 @@ const MOST_BYTES: u64 = 1 << 30;
 enum Line {
     Train(TrainingPoint),
     Evaluation(EvaluationPoint),
-    Patience(Patience),
     Account(Account),
 }
 
@@ -133,7 +121,6 @@ impl Metrics {
                     metrics.training.retain(|earlier| earlier.samples < point.samples);
                     metrics.evaluations.retain(|earlier| earlier.samples <= point.samples);
                     metrics.training.push(point);
-                    metrics.patience = metrics.patience.filter(|patience| patience.samples <= point.samples);
                     // The account that was closed as the run was interrupted is open again.
                     metrics.account = None;
                 }
@@ -141,7 +128,6 @@ impl Metrics {
                     metrics.evaluations.retain(|earlier| earlier.samples < point.samples);
                     metrics.evaluations.push(point);
                 }
-                Line::Patience(patience) => metrics.patience = Some(patience),
                 Line::Account(account) => metrics.account = Some(account),
             }
         }
@@ -179,22 +165,6 @@ mod tests {
         let metrics = Metrics { evaluations, ..Metrics::default() };
         assert_eq!(metrics.best().map(|best| best.samples), Some(3));
         assert_eq!(Metrics::default().best(), None);
-    }
-
-    #[test]
-    fn patience_that_was_lost_beyond_the_snapshot_is_there_again() {
-        let train = |samples: u64| {
-            format!(r#"{{"kind":"train","samples":{samples},"loss":2.0,"top1":0.5,"step":1}}"#)
-        };
-        let lost = r#"{"kind":"patience","samples":200,"best_samples":100,"epochs":1.0}"#;
-        let patience = Some(Patience { samples: 200, epochs: 1.0 });
-        for (lines, expected) in [
-            (vec![train(150), lost.into()], patience),
-            (vec![lost.into(), train(230)], patience),
-            (vec![lost.into(), train(150)], None),
-        ] {
-            assert_eq!(Metrics::parse(&lines.join("\n")).patience, expected);
-        }
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub fn text(overview: &Overview) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Returns the lines about the run as a whole.
-fn head(overview: &Overview) -> Vec<String> {
+/// Returns the line that says how far the run is.
+pub fn how_far(overview: &Overview) -> String {
     let done = overview.samples as f64 / overview.total_samples.max(1) as f64;
     let mut state = overview.state.to_string();
     if !overview.detail.is_empty() {
@@ -50,7 +50,13 @@ fn head(overview: &Overview) -> Vec<String> {
     let latest = overview.latest.as_ref();
     let left = latest.and_then(|line| line.seconds_left).filter(|_| overview.state == RunState::Training);
     first.extend(left.map(|seconds| format!("{} left", duration(seconds))));
-    let mut lines = vec![first.join(", ")];
+    first.join(", ")
+}
+
+/// Returns the lines about the run as a whole.
+fn head(overview: &Overview) -> Vec<String> {
+    let latest = overview.latest.as_ref();
+    let mut lines = vec![how_far(overview)];
     let data = match overview.training_images {
         0 => "no data yet".to_string(),
         images => format!(

@@ -115,6 +115,7 @@ impl Supervised {
                 Ok(Err(_)) => None,
                 Err(_) => {
                     let text = format!("{} named no address in {} s", self.command.name, START_WITHIN.as_secs());
+                    let text = self.with_log(text);
                     Some(End::Failed(Failure::broken(text)))
                 }
             },
@@ -126,9 +127,10 @@ impl Supervised {
         Err(end.unwrap_or_else(|| {
             let exit =
                 ended.and_then(|status| Exit::from_code(status.code()?)).filter(|exit| *exit != Exit::Done);
-            End::Failed(
-                exit.map_or_else(|| Failure::broken(self.log_end("broke down")), |exit| self.failure(exit)),
-            )
+            End::Failed(exit.map_or_else(
+                || Failure::broken(self.with_log(self.log_end("broke down"))),
+                |exit| self.failure(exit),
+            ))
         }))
     }
 
@@ -146,16 +148,22 @@ impl Supervised {
         {
             return Failure { code: exit.code(), text: cause };
         }
-        let mut text = self.log_end(&format!("ended with exit code {}", exit.code()));
-        if exit == Exit::Bug {
-            text += &format!("\nits log is {}", self.command.log_file().display());
-        }
-        Failure { code: exit.code(), text }
+        let text = self.log_end(&format!("ended with exit code {}", exit.code()));
+        Failure { code: exit.code(), text: if exit == Exit::Bug { self.with_log(text) } else { text } }
     }
 
     /// Returns a text about a process that ended without an exit code of ours.
     pub fn unexpected_end(&self, status: ExitStatus) -> String {
         self.log_end(&format!("ended unexpectedly ({})", describe(status)))
+    }
+
+    /// Returns a text about a process that ended without an exit code of ours and is not started again.
+    pub fn lost(&self, status: ExitStatus) -> String {
+        self.with_log(self.unexpected_end(status))
+    }
+
+    fn with_log(&self, text: String) -> String {
+        format!("{text}\nits log is {}", self.command.log_file().display())
     }
 
     fn log_end(&self, what: &str) -> String {

@@ -7,23 +7,29 @@
 use std::time::{Duration, Instant};
 
 use process::Exit;
-use protocol::{Connector, CoordinatorCalls as _, CoordinatorClient, Patience, RunState, RunStatus, Token};
+use protocol::{RunState, RunStatus};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
+use crate::asking::{ASK_EVERY, ask};
 use crate::child_commands::ChildCommands;
 use crate::curve;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
+use crate::options::Options;
 use crate::progress::Progress;
 use crate::supervised::{Supervised, all_gone, ask_to_stop, kill};
 
 /// Interval at which the child processes are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Interval at which the coordinator is asked for the status, and the child processes' logs are read.
-const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Longest time for the servers to finish, last snapshot included, once all workers have left.
 const FINISH_WITHIN: Duration = Duration::from_secs(60);
+/// Time without a worker of this machine after which it is said that the run goes on: at its end they leave a moment
+/// before it is known to be over.
+const TELL_AFTER: Duration = Duration::from_secs(5);
+/// Longest time for which it is tried whether this machine reaches an address.
+const REACH_WITHIN: Duration = Duration::from_secs(5);
 /// Longest time for the other processes to leave once the coordinator has.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 /// Longest time for the workers to finish their current minibatch and then for the coordinator to take a
@@ -46,6 +52,18 @@ pub enum End {
     Failed(Failure),
 }
 
+impl End {
+    /// Replaces what a server process that cannot listen says is to be done, which names a flag of its own.
+    pub fn advising(self, advice: &str) -> End {
+        match self {
+            End::Failed(Failure { code, text }) => {
+                End::Failed(Failure { code, text: text.replace("choose another with --listen", advice) })
+            }
+            end => end,
+        }
+    }
+}
+
 /// Runs a session to its end; returns its outcome and the last status of the run that was received. After each
 /// evaluation the run's metrics are drawn under the title.
 pub async fn session(
@@ -58,7 +76,7 @@ pub async fn session(
         Ok(session) => session,
         Err(end) => {
             commands.folder.remove_address();
-            return (end, None);
+            return (in_words_of(commands.options, end), None);
         }
     };
     let mut look = interval(LOOK_EVERY);
@@ -80,7 +98,9 @@ pub async fn session(
                 curve::of_run(commands.folder, title, progress);
             }
         }
-        match session.look_at_servers(progress).or_else(|| session.look_at_workers(progress)) {
+        let others_may_come = commands.options.advertise.is_some();
+        match session.look_at_servers(progress).or_else(|| session.look_at_workers(others_may_come, progress))
+        {
             Some(End::Failed(failure)) if failure.code == Exit::Diverged.code() => {
                 break End::Failed(session.as_the_coordinator_tells_it(failure).await);
             }
@@ -95,7 +115,18 @@ pub async fn session(
     session.show_last(&end, commands.options.verbose, progress);
     commands.folder.remove_address();
     let status = session.status.borrow().clone();
-    (end, status)
+    (in_words_of(commands.options, end), status)
+}
+
+/// Names a flag of the launcher in a failure that names one of its server processes.
+fn in_words_of(options: &Options, end: End) -> End {
+    match (&options.advertise, options.shards) {
+        (None, _) => end.advising("the same command goes on at another port"),
+        (Some(_), 1) => end.advising("choose another with --advertise"),
+        (Some(_), shards) => end.advising(&format!(
+            "choose another with --advertise, from whose port on each of the {shards} server processes takes one"
+        )),
+    }
 }
 
 /// The evaluations of a run, of which each is drawn one look after it was told: by then the metrics file has it.
@@ -114,13 +145,45 @@ impl Evaluations {
     }
 }
 
+/// The time without a worker of this machine, all of which have left as they should, or for good.
+#[derive(Default)]
+struct Deserted {
+    /// Time at which the last of them left.
+    since: Option<Instant>,
+    /// Time since which nobody else was there either, nor may come.
+    by_all: Option<Instant>,
+    /// Whether it was said that the run goes on.
+    told: bool,
+}
+
+impl Deserted {
+    /// Returns whether the run is given up at `now`, as nobody trains, and, unless the run `goes_on`, nobody will.
+    /// After the last evaluation workers leave before the servers do.
+    fn is_given_up(&mut self, goes_on: bool, now: Instant) -> bool {
+        self.since.get_or_insert(now);
+        if goes_on {
+            self.by_all = None;
+            return false;
+        }
+        now - *self.by_all.get_or_insert(now) > FINISH_WITHIN
+    }
+
+    /// Returns, once, whether it is to be said now that the run goes on.
+    fn is_to_be_told(&mut self, now: Instant) -> bool {
+        let due = !self.told && self.since.is_some_and(|since| now - since > TELL_AFTER);
+        self.told |= due;
+        due
+    }
+}
+
 struct Session {
     /// The servers, the coordinator first.
     servers: Vec<Supervised>,
     workers: Vec<Supervised>,
-    /// Time since which no worker is left, if all of them have left as they should.
-    deserted: Option<Instant>,
+    deserted: Deserted,
     status: watch::Receiver<Option<RunStatus>>,
+    /// Time at which the newest status came.
+    heard: Instant,
     asking: tokio::task::JoinHandle<()>,
 }
 
@@ -133,8 +196,20 @@ impl Session {
         commands.folder.write_address(&address).map_err(End::Failed)?;
         let (send, status) = watch::channel(None);
         let asking = tokio::spawn(ask(address.clone(), commands.tokens.reader.clone(), send));
-        let mut session =
-            Session { servers: vec![coordinator], workers: Vec::new(), deserted: None, status, asking };
+        let mut session = Session {
+            servers: vec![coordinator],
+            workers: Vec::new(),
+            deserted: Deserted::default(),
+            status,
+            heard: Instant::now(),
+            asking,
+        };
+        if commands.options.advertise.is_some()
+            && let Some(end) = cannot_begin(&address, interrupts).await
+        {
+            session.stop(interrupts).await;
+            return Err(end);
+        }
         let others = commands.servers(&address).into_iter().map(|command| (true, command));
         for (serves, command) in
             others.chain(commands.workers(&address).into_iter().map(|command| (false, command)))
@@ -177,7 +252,8 @@ impl Session {
         if self.status.has_changed().unwrap_or(false)
             && let Some(status) = &*self.status.borrow_and_update()
         {
-            progress.show(status, Instant::now());
+            self.heard = Instant::now();
+            progress.show(status, self.heard);
         }
     }
 
@@ -192,7 +268,7 @@ impl Session {
                 // Somebody else's signal.
                 Some(Exit::Interrupted) => End::Interrupted,
                 Some(exit) => End::Failed(coordinator.failure(exit)),
-                None => End::ServerLost(coordinator.unexpected_end(status)),
+                None => End::ServerLost(coordinator.lost(status)),
             });
         }
         // Those that leave were told to finish: the coordinator follows.
@@ -201,26 +277,55 @@ impl Session {
         })
     }
 
-    fn look_at_workers(&mut self, progress: &Progress) -> Option<End> {
+    /// Checks on the workers of this machine. When all of them have left, as they do when they are drained, the run goes
+    /// on while others train, or may come.
+    fn look_at_workers(&mut self, others_may_come: bool, progress: &Progress) -> Option<End> {
         if let Some(end) = self.workers.iter_mut().find_map(|worker| worker.look(progress)) {
             return Some(end);
         }
         if self.workers.iter().any(Supervised::is_there) {
             return None;
         }
-        if self.workers.iter().all(Supervised::is_given_up) {
+        let members = self.members();
+        if self.workers.iter().all(Supervised::is_given_up) && !(others_may_come && members > 0) {
             return Some(End::Failed(Failure::broken(format!(
                 "every worker died again and again; their logs are in {}",
                 self.workers[0].command.logs.display()
             ))));
         }
-        // After the last evaluation workers leave before the servers do.
-        let since = *self.deserted.get_or_insert_with(Instant::now);
-        (since.elapsed() > FINISH_WITHIN).then(|| {
-            End::Failed(Failure::broken(
-                "all workers left before the run was over; the same command goes on with it",
-            ))
-        })
+        let goes_on = others_may_come || members > 0;
+        if self.deserted.is_given_up(goes_on, Instant::now()) {
+            return Some(End::Failed(Failure::broken(
+                "all workers have left before the run was over, as workers do that are drained, and without --advertise \
+                 nobody else can come",
+            )));
+        }
+        if goes_on {
+            self.tell_that_it_goes_on(members, progress);
+        }
+        None
+    }
+
+    /// Returns the number of workers in the run, as the coordinator told it in the last minute.
+    fn members(&self) -> u32 {
+        let status = self.status.borrow();
+        status.as_ref().filter(|_| self.heard.elapsed() < FINISH_WITHIN).map_or(0, |status| status.workers)
+    }
+
+    /// Says once that the run goes on although the workers of this machine have left; `members` of others are there.
+    fn tell_that_it_goes_on(&mut self, members: u32, progress: &Progress) {
+        let trains = |status: &RunStatus| {
+            matches!(status.state, RunState::Waiting | RunState::Training | RunState::Paused)
+        };
+        if self.status.borrow().as_ref().is_some_and(trains) && self.deserted.is_to_be_told(Instant::now()) {
+            progress.tell(&match members {
+                0 => "all workers have left; the run waits for others (downpour join), and Ctrl-C stops it"
+                    .to_string(),
+                members => {
+                    format!("all workers of this machine have left; the run goes on with {members} of others")
+                }
+            });
+        }
     }
 
     /// Replaces the text of a divergence by that of the coordinator, which detects it and suggests a learning
@@ -286,21 +391,31 @@ impl Session {
     }
 }
 
-/// Asks the coordinator for the run's status at intervals, until the receiver is dropped.
-async fn ask(address: String, token: Token, send: watch::Sender<Option<RunStatus>>) {
-    let patience = Patience { give_up_after: Duration::from_secs(10), ..Patience::default() };
-    let connector = Connector { token: Some(token), ..patience.into() };
+/// Tries the address at which the processes of this machine call the run's servers, as those of others do; returns the
+/// end of a session that cannot begin, as they would not get through.
+async fn cannot_begin(address: &str, interrupts: &mut Interrupts) -> Option<End> {
+    let reason = tokio::select! {
+        reason = unreached(address) => reason?,
+        () = interrupts.next() => return Some(End::Interrupted),
+    };
+    Some(End::Failed(Failure::bad_input(format!(
+        "--advertise {address}: the run cannot begin, since the workers of this machine call its servers there too, and \
+         from here that fails ({reason}); expected a name or an IP address that leads to this machine also from itself: \
+         give another, or let a line in /etc/hosts say that the name is this machine"
+    ))))
+}
+
+/// Tries an address ("host:port") for some seconds; returns why no connection can be opened, `None` if one can.
+pub async fn unreached(address: &str) -> Option<String> {
+    let begun = Instant::now();
     loop {
-        match CoordinatorClient::connect(&address, connector.clone()).await {
-            Ok(client) => {
-                while let Ok(status) = client.status().await {
-                    if send.send(Some(status)).is_err() {
-                        return;
-                    }
-                    sleep(ASK_EVERY).await;
-                }
-            }
-            Err(error) => tracing::debug!("no status from {address}: {error}"),
+        let reason = match timeout(REACH_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", REACH_WITHIN.as_secs()),
+        };
+        if begun.elapsed() >= REACH_WITHIN {
+            return Some(reason);
         }
         sleep(ASK_EVERY).await;
     }
@@ -316,5 +431,47 @@ mod tests {
         let told = [0, 1, 1, 1, 3, 3, 3];
         let drawn = told.map(|told| evaluations.are_to_be_drawn(told));
         assert_eq!(drawn, [false, false, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_run_without_workers_here_goes_on_with_those_of_others_and_says_so_once() {
+        let mut deserted = Deserted::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        for (seconds, goes_on, given_up) in [
+            (0, true, false),
+            (600, true, false),
+            // The last of the others left: the servers may be about to leave as well.
+            (601, false, false),
+            (660, false, false),
+            (661, true, false),
+            (662, false, false),
+            (723, false, true),
+        ] {
+            assert_eq!(deserted.is_given_up(goes_on, at(seconds)), given_up, "{seconds}");
+        }
+        assert!(!Deserted::default().is_to_be_told(at(600)), "some are there");
+        let told = [0, 5, 6, 7].map(|seconds| deserted.is_to_be_told(at(seconds)));
+        assert_eq!(told, [false, false, true, false]);
+    }
+
+    #[test]
+    fn what_to_do_about_a_port_names_a_flag_that_the_command_has() {
+        let text = "cannot listen on 0.0.0.0:7070: address in use; choose another with --listen";
+        let words = |words: &str| {
+            let options = Options::parse(words.split(' ')).unwrap();
+            match in_words_of(&options, End::Failed(Failure::bad_input(text))) {
+                End::Failed(failure) => failure.text,
+                _ => panic!("no failure"),
+            }
+        };
+        assert!(words("downpour").ends_with(": address in use; the same command goes on at another port"));
+        let one = words("downpour --shards 1 --advertise h:7070");
+        assert!(one.ends_with("; choose another with --advertise"), "{one}");
+        let two = words("downpour --advertise h:7070");
+        assert!(
+            two.contains("; choose another with --advertise, from") && two.contains("the 2 server"),
+            "{two}"
+        );
     }
 }

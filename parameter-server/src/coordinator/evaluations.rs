@@ -278,8 +278,7 @@ impl Evaluations {
 
     /// Returns the result of the best evaluation so far, of equal ones the first; `None` before there is one.
     pub fn best(&self) -> Option<&Evaluation> {
-        let better = |best: &Evaluation, found: &Evaluation| found.average.is_better_than(&best.average);
-        self.done.iter().reduce(|best, found| if better(best, found) { found } else { best })
+        best(&self.done)
     }
 
     /// Returns the worst mistakes of the newest evaluation in this life of the server, with the names of `classes`;
@@ -377,6 +376,12 @@ impl Open {
         let last_iterate = last_iterate.then(|| mean(newest));
         Some(Evaluation { id, samples, images, unreadable, average: mean(average), last_iterate })
     }
+}
+
+/// Returns the best of evaluations, of equal ones the first; `None` if there are none.
+pub(super) fn best(done: &[Evaluation]) -> Option<&Evaluation> {
+    let better = |best: &Evaluation, found: &Evaluation| found.average.is_better_than(&best.average);
+    done.iter().reduce(|best, found| if better(best, found) { found } else { best })
 }
 
 /// Checks the sums of a part whose last image is the one before `end`.

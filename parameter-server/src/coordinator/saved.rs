@@ -6,8 +6,12 @@ use protocol::{DataDescription, Evaluation, Life, RATE_FACTORS};
 use serde::{Deserialize, Serialize};
 use settings::RunConfiguration;
 
-use super::leases::{Progress, Range};
-use crate::update_rule;
+use super::{
+    ending,
+    evaluations::best,
+    leases::{Progress, Range},
+};
+use crate::{telemetry::PatienceLine, update_rule};
 
 /// State of a run apart from the shards' parameters and optimizer state, as a snapshot keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +82,20 @@ impl SavedRun {
     pub(crate) fn stair_samples(&self) -> u64 {
         let stair_now = || update_rule::of(&self.configuration, self.data.images).stair_samples;
         self.stair_samples.unwrap_or_else(stair_now)
+    }
+
+    /// Returns the patience in epochs with which the run ended before its length, as its evaluations did not gain for
+    /// so long; `None` if it is not finished, or has its whole length.
+    pub fn ended_early(&self) -> Option<f64> {
+        let whole = self.configuration.total_samples(self.data.images);
+        let early = self.finished && self.progress.leased < whole;
+        self.configuration.run.patience_epochs.filter(|_| early)
+    }
+
+    /// Returns whether the run has lost a patience of so many `epochs`, if it is to have any, as a line of metrics.
+    pub(crate) fn lost_patience(&self, epochs: Option<f64>) -> Option<PatienceLine> {
+        let newest = self.evaluations.last()?;
+        ending::lost_patience(epochs, self.data.images, best(&self.evaluations)?, newest)
     }
 
     /// Whether the saved numbers of images agree with each other and with the data, so that a run can resume

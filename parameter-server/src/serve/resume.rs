@@ -1,11 +1,14 @@
 //! A run found on disk that goes on: whether it is the one that the flags ask for, and what is to be otherwise
 //! from there on.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use process::RunFlags;
 use settings::{Difference, RunConfiguration};
 
-use crate::coordinator::SavedRun;
+use crate::{
+    coordinator::{SavedRun, leases::Progress},
+    telemetry::PatienceLine,
+};
 
 /// Keys of the length of a stair, without which it stays as it was when the run began.
 const STAIRS: [&str; 2] = ["optimisation.stair_epochs", "optimisation.stair_share"];
@@ -15,29 +18,14 @@ const STAIRS: [&str; 2] = ["optimisation.stair_epochs", "optimisation.stair_shar
 ///
 /// # Errors
 /// If the flags name another value of a key that a run keeps, which the text gives with both values; if they
-/// make the run shorter than what it has had; if they change a finished run and make it no longer.
+/// make the run shorter than what workers were given of it; if they change a finished run and leave nothing to train.
 pub fn going_on(flags: &RunFlags, saved: SavedRun) -> anyhow::Result<SavedRun> {
     let asked = flags.resolve_for(&saved.configuration)?;
     let changes = changes(&saved.configuration, &asked)?;
     if changes.is_empty() {
         return Ok(saved);
     }
-    let images = saved.data.images;
-    let [before, total] =
-        [&saved.configuration, &asked].map(|configuration| configuration.total_samples(images));
-    let had = saved.progress.leased;
-    ensure!(
-        total >= had,
-        "{}: the run would have {total} samples, expected at least the {had} that it has had; give a larger --epochs \
-         or --images, or --fresh to start anew (it removes the snapshots)",
-        named(&changes)
-    );
-    ensure!(
-        !saved.finished || total > before,
-        "the run is finished after {had} samples, and nothing is left to train with {}; give a larger --epochs or \
-         --images too",
-        named(&changes)
-    );
+    check_length(&saved, &asked, &changes)?;
     for Difference { key, one, other } in &changes {
         tracing::info!("{key} is {other} from here on, and was {one}");
     }
@@ -49,6 +37,40 @@ pub fn going_on(flags: &RunFlags, saved: SavedRun) -> anyhow::Result<SavedRun> {
         configuration: asked,
         ..saved
     })
+}
+
+/// Checks that the run `saved` can go on as it is `asked` for, by these `changes`.
+fn check_length(saved: &SavedRun, asked: &RunConfiguration, changes: &[Difference]) -> anyhow::Result<()> {
+    let Progress { leased: had, used, skipped, .. } = saved.progress;
+    let total = asked.total_samples(saved.data.images);
+    let named = named(changes);
+    let least = match had - used - skipped {
+        0 => format!("the {had} that it has had"),
+        _ => format!("the {had} that its workers were given to do ({used} are done)"),
+    };
+    ensure!(
+        total >= had,
+        "{named}: the run would have {total} samples, expected at least {least}; give a larger --epochs or --images, or \
+         --fresh to start anew (it removes the snapshots)"
+    );
+    if !saved.finished {
+        return Ok(());
+    }
+    ensure!(
+        total > had,
+        "the run is finished after {had} samples, and nothing is left to train with {named}; give a larger --epochs or \
+         --images too"
+    );
+    if let Some(PatienceLine { samples, best_samples, epochs }) =
+        saved.lost_patience(asked.run.patience_epochs)
+    {
+        let gained = (samples - best_samples) as f64 / saved.data.images as f64;
+        bail!(
+            "the run is finished after {had} samples, and would end at once with {named}: its patience of {epochs} epochs is \
+             kept, and for {gained:.1} epochs no evaluation has gained; give a larger --patience-epochs than that too"
+        );
+    }
+    Ok(())
 }
 
 /// Returns what is to change in a run with the configuration `found` for it to be the one that is `asked` for.
@@ -73,14 +95,11 @@ fn named(changes: &[Difference]) -> String {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use protocol::Life;
+    use protocol::{Evaluation, Life, Scores};
     use settings::Wire;
 
     use super::*;
-    use crate::{
-        coordinator::leases::{EpochLedger, Progress},
-        testing::data,
-    };
+    use crate::{coordinator::leases::EpochLedger, testing::data};
 
     /// A run of 4.5 epochs of 100 images, after 250 of them.
     fn saved(configuration: RunConfiguration) -> SavedRun {
@@ -113,6 +132,11 @@ mod tests {
         let mut run = quick();
         run.configuration.run.epochs = 2.5;
         SavedRun { finished: true, ..run }
+    }
+
+    fn evaluation((id, samples, top1): (u64, u64, f64)) -> Evaluation {
+        let average = Scores::new([("top1", top1)]);
+        Evaluation { id, samples, images: 10, unreadable: 0, average, last_iterate: None }
     }
 
     fn set(texts: &[(&str, &str)]) -> RunFlags {
@@ -183,13 +207,44 @@ mod tests {
         let short = RunFlags { epochs: Some(2.0), ..RunFlags::default() };
         for saved in [quick(), finished()] {
             let text = refused(&short, saved);
-            assert!(
-                text.starts_with("run.epochs 2: the run would have 200 samples, expected at least the 250"),
-                "{text}"
-            );
+            let expected =
+                "run.epochs 2: the run would have 200 samples, expected at least the 250 that it has had; ";
+            assert!(text.starts_with(expected), "{text}");
         }
+        let mut held = quick();
+        held.progress.used = 210;
+        let text = refused(&short, held);
+        let expected =
+            "expected at least the 250 that its workers were given to do (210 are done); give a larger ";
+        assert!(text.contains(expected), "{text}");
         let shorter = going_on(&RunFlags { epochs: Some(3.0), ..RunFlags::default() }, quick()).unwrap();
         assert_eq!(shorter.configuration.total_samples(100), 300);
+    }
+
+    #[test]
+    fn a_run_that_lost_patience_goes_on_with_a_larger_one() {
+        let mut early = finished();
+        (early.configuration.run.epochs, early.configuration.run.patience_epochs) = (4.5, Some(1.0));
+        early.evaluations = [(1, 150, 0.9), (2, 250, 0.5)].map(evaluation).into();
+        assert_eq!((early.ended_early(), finished().ended_early()), (Some(1.0), None));
+        let patience = |epochs| RunFlags { patience_epochs: Some(epochs), ..RunFlags::default() };
+        let longer = going_on(&patience(9.0), early.clone()).unwrap();
+        assert_eq!((longer.finished, longer.configuration.total_samples(100)), (false, 450));
+        assert_eq!(longer.ended_early(), None);
+        let epochs = RunFlags { epochs: Some(9.0), ..RunFlags::default() };
+        let text = refused(&epochs, early.clone());
+        let expected = "the run is finished after 250 samples, and would end at once with run.epochs 9: its patience of 1 \
+                        epochs is kept, and for 1.0 epochs no evaluation has gained; give a larger --patience-epochs than \
+                        that too";
+        assert_eq!(text, expected);
+        let both = RunFlags { epochs: Some(9.0), ..patience(2.0) };
+        assert_eq!(going_on(&both, early.clone()).unwrap().configuration.total_samples(100), 900);
+        // At its whole length there is nothing left for any patience.
+        early.configuration.run.epochs = 2.5;
+        assert_eq!(early.ended_early(), None);
+        assert!(
+            refused(&patience(9.0), early).contains("nothing is left to train with run.patience_epochs 9")
+        );
     }
 
     #[test]

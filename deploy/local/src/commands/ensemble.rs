@@ -113,7 +113,10 @@ impl Flags {
 pub async fn run(flags: &Flags) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen()?;
     std::fs::create_dir_all(&flags.output).map_err(|error| {
-        Failure::bad_input(format!("cannot create the output folder {}: {error}", flags.output.display()))
+        Failure::bad_input(format!(
+            "cannot create the output folder {}: {error}; name a folder that can be made with --output",
+            flags.output.display()
+        ))
     })?;
     let members = flags.members();
     let of_member = |member: &Member, failure: Failure| Failure {

@@ -1,16 +1,20 @@
 //! The command `downpour runs`: lists the runs whose folders lie in a folder, with their results.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use process::{Exit, print_line};
 use serde::Serialize;
 
-use crate::folder::{self, Record};
+use crate::folder::Record;
 use crate::result::duration;
 
 /// Most folders that are looked at.
 const MOST_FOLDERS: usize = 100_000;
+
+/// Name of the file that the launcher of a run holds locked.
+const LOCK: &str = "run.lock";
 
 /// Flags of `downpour runs`.
 #[derive(Debug, Args)]
@@ -28,7 +32,7 @@ pub struct Flags {
 struct Run {
     /// Path of the run's folder.
     folder: PathBuf,
-    /// State of the run: "running" while its server is there, "stopped", or "finished".
+    /// State of the run: "running" while its launcher is there, "stopped", or "finished".
     state: &'static str,
     /// Path of the data folder; `None` for the synthetic set.
     data: Option<String>,
@@ -40,7 +44,7 @@ struct Run {
     samples: Option<u64>,
     /// Time of the run in seconds, over all calls of the program.
     seconds: f64,
-    /// Commit of the program that began it.
+    /// Commit of the program that began it, the hash alone.
     commit: Option<String>,
 }
 
@@ -82,11 +86,21 @@ fn found(folder: &Path) -> anyhow::Result<Vec<Run>> {
     Ok(paths.iter().filter_map(|path| Some(of(path, Record::of(path)?))).collect())
 }
 
+/// Returns whether the launcher of the run in a folder is there: it holds a lock, which the system takes from one that
+/// is killed.
+pub fn is_running(folder: &Path) -> bool {
+    let Ok(lock) = File::open(folder.join(LOCK)) else { return false };
+    // A holder writes its number into the file. Without one it may be about to take the lock, and is left to it.
+    let is_named = lock.metadata().is_ok_and(|found| found.len() > 0);
+    is_named && matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 fn of(folder: &Path, record: Record) -> Run {
-    let Record { asked, seconds, result, calls, .. } = record;
+    let commit = record.commit();
+    let Record { asked, seconds, result, .. } = record;
     let state = match &result {
         Some(_) => "finished",
-        None if folder::read_address(folder).is_ok() => "running",
+        None if is_running(folder) => "running",
         None => "stopped",
     };
     let text = |key: &str| asked[key].as_str().map(String::from);
@@ -100,7 +114,7 @@ fn of(folder: &Path, record: Record) -> Run {
         top5: result.map(|result| result.top5),
         samples: result.map(|result| result.samples),
         seconds,
-        commit: calls.into_iter().next().map(|call| call.commit),
+        commit,
     }
 }
 
@@ -134,6 +148,7 @@ fn table(runs: &[Run]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folder::{ADDRESS, Folder};
     use crate::result::RunResult;
     use process::Origin;
     use serde_json::json;
@@ -172,18 +187,21 @@ mod tests {
         let finished = keep("b-flowers", &done);
         keep("a-first", &Record::new(json!({"recipe": "quick", "data": null})));
         let going = keep("c-now", &Record::new(json!({"recipe": "quick"})));
-        std::fs::write(going.join(folder::ADDRESS), "127.0.0.1:1\n").unwrap();
+        let _launcher = Folder::open(&going).unwrap();
+        let killed = keep("d-killed", &Record::new(json!({"recipe": "quick"})));
+        std::fs::write(killed.join(LOCK), "999999999").unwrap();
+        std::fs::write(killed.join(ADDRESS), "127.0.0.1:1\n").unwrap();
         std::fs::create_dir(home.path().join("photos")).unwrap();
         std::fs::write(home.path().join("notes.txt"), "mine").unwrap();
 
         let runs = found(home.path()).unwrap();
         let states: Vec<&str> = runs.iter().map(|run| run.state).collect();
-        assert_eq!(states, ["stopped", "finished", "running"]);
+        assert_eq!(states, ["stopped", "finished", "running", "stopped"]);
         let text = table(&runs[..2]);
         let expected = "\
 run        state     data       recipe  top-1    top-5    samples  time        commit
 a-first    stopped   synthetic  quick   -        -        -        0 s         -
-b-flowers  finished  /photos    paper   92.50 %  99.00 %  900      1 min 15 s  commit 12ab";
+b-flowers  finished  /photos    paper   92.50 %  99.00 %  900      1 min 15 s  12ab";
         assert_eq!(text, expected);
         assert_eq!(found(&finished).unwrap().len(), 1);
         assert!(found(&home.path().join("nowhere")).unwrap_err().to_string().starts_with("cannot list "));

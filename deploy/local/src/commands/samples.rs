@@ -1,7 +1,7 @@
 //! The command `downpour samples`: draws a contact sheet of the training samples that are made from a few
 //! images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use models::SamplesOptions;
@@ -38,6 +38,7 @@ pub struct Flags {
 /// If the configuration or the data cannot be used, if an image cannot be read, or if the PNG file cannot be
 /// written.
 pub fn run(flags: Flags) -> anyhow::Result<Exit> {
+    check_folder_of(&flags.output)?;
     let options = SamplesOptions {
         data: flags.data.map_or(Data::synthetic(), Data::Folder),
         flags: flags.run,
@@ -47,4 +48,15 @@ pub fn run(flags: Flags) -> anyhow::Result<Exit> {
     };
     print_line(models::samples(&options)?)?;
     Ok(Exit::Done)
+}
+
+/// Checks that the folder is there into which the file `output` is to be written, before any work is done for it.
+fn check_folder_of(output: &Path) -> anyhow::Result<()> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Some(folder) = folder.filter(|folder| !folder.is_dir()) else { return Ok(()) };
+    anyhow::bail!(
+        "cannot write {}: expected a folder that is there, found none at {}; make it, or name another file with --output",
+        output.display(),
+        folder.display()
+    )
 }

@@ -21,7 +21,11 @@ fn a_wrong_configuration_key_is_named_with_its_line() {
     std::fs::write(&file, "recipe = \"mine\"\nbacth = 3\n").unwrap();
     run(&mut home.downpour(&["--config", text(&file)])).expect(2).says(&["my.toml", "line 2", "bacth"]);
     let none = folder.path().join("none.toml");
-    run(&mut home.downpour(&["--config", text(&none)])).expect(2).says(&["cannot read", "none.toml"]);
+    run(&mut home.downpour(&["--config", text(&none)])).expect(2).says(&[
+        "cannot read",
+        "none.toml",
+        "with --config",
+    ]);
     assert!(!home.output().exists());
 }
 
@@ -59,7 +63,10 @@ fn a_data_folder_that_cannot_be_used_is_told_before_anything_starts() {
     {
         let home = Home::new();
         run(&mut home.downpour(&["--data", text(&data)])).expect(3).says(&[words, text(&data)]);
-        assert!(!home.output().join("logs").exists(), "something was started");
+        assert!(!home.output().exists(), "a run was left behind");
+        std::fs::create_dir(home.output()).unwrap();
+        run(&mut home.downpour(&["--data", text(&data)])).expect(3);
+        assert_eq!(std::fs::read_dir(home.output()).unwrap().count(), 0, "a run was left behind");
     }
 }
 
@@ -77,7 +84,7 @@ fn a_model_file_and_classes_that_do_not_fit_are_told_before_anything_starts() {
     std::fs::write(&page, "<!DOCTYPE html><html>not found</html>").unwrap();
     let ended = run(home.downpour(&TINY).args(["--init-from", text(&page)])).expect(3);
     ended.says(&["failed to train: start from a model (--init-from): ", "model.safetensors"]);
-    assert!(!home.output().join("logs").exists(), "something was started");
+    assert!(!home.output().exists(), "a run was left behind");
 }
 
 #[test]
@@ -101,7 +108,11 @@ fn a_foreign_folder_is_not_touched() {
 fn an_output_path_that_is_a_file_is_refused() {
     let home = Home::new();
     std::fs::write(home.output(), "x").unwrap();
-    run(&mut home.downpour(&[])).expect(3).says(&["cannot create the output folder"]);
+    run(&mut home.downpour(&[])).expect(3).says(&[
+        "cannot create the output folder",
+        "expected a folder, found the file",
+        "with --output",
+    ]);
 }
 
 #[test]

@@ -38,6 +38,15 @@ fn another_machine_brings_a_worker_and_a_shard() {
     until("training with both", PATIENCE, || home.metrics("train").iter().any(|line| line["workers"] == 2));
     let log = home.log("server-0");
     assert!(log.contains(&format!("shards 1 to 1 are at {shard}")), "{log}");
+    let now = run(binary().args(["status", "--json"]).arg(home.output())).expect(0).json();
+    let mut names: Vec<&str> =
+        now["workers"].as_array().unwrap().iter().map(|worker| worker["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert!(names.len() == 2 && names.contains(&"worker-0"), "{now}");
+    // A machine without a name has the process's alone.
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    assert!(names.iter().all(|name| name.ends_with("worker-0")), "{now}");
+    assert!(host.trim().is_empty() || names.contains(&&*format!("{}/worker-0", host.trim())), "{now}");
     // A worker alone comes and goes.
     let mut third = binary();
     third.args(["join", &address, "--token-file", text(&worker), "--threads", "1"]);
@@ -50,6 +59,47 @@ fn another_machine_brings_a_worker_and_a_shard() {
     let ended = launcher.wait().expect(0);
     ended.says(&["other machines take part by: downpour join", "1 of them also with --shard"]);
     other.wait().expect(0);
+}
+
+/// The other's worker is there: whether nobody comes for longer is looked at without waiting, in the program's own tests.
+#[test]
+fn a_run_goes_on_with_the_workers_of_others_when_its_own_are_drained() {
+    let (home, joined, address) = (Home::new(), Home::new(), free_address());
+    let begun = ["--advertise", &address, "--workers", "1", "--shards", "1"];
+    let launcher = Running::start(&mut home.tiny(1_000_000, &begun));
+    let token = home.output().join("access/worker/token");
+    until("the first line of metrics", PATIENCE, || !home.metrics("train").is_empty());
+    let mut other = binary();
+    other.args(["join", &address, "--token-file", text(&token), "--threads", "1"]);
+    let other = Running::start(other.arg("--output").arg(joined.output()));
+    until("training with both", PATIENCE, || home.metrics("train").iter().any(|line| line["workers"] == 2));
+    let downpour = |words: &[&str]| run(binary().args(words).arg(home.output())).expect(0);
+    let status = || downpour(&["status", "--json"]).json();
+    downpour(&["drain", "0"]);
+    until("the worker to leave", PATIENCE, || status()["members"] == 1);
+    let samples = status()["samples"].as_u64();
+    std::thread::sleep(Duration::from_secs(7));
+    assert!(status()["samples"].as_u64() > samples);
+    signal(launcher.pid(), "TERM");
+    let ended = launcher.wait().expect(130);
+    ended.says(&["all workers of this machine have left; the run goes on with 1 of others"]);
+    other.wait().expect(130);
+}
+
+#[test]
+fn an_address_that_does_not_do_is_said_with_the_flag_that_names_it() {
+    let home = Home::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let begun =
+        |address: &str| run(&mut home.tiny(1000, &["--advertise", address, "--shards", "1"])).expect(3);
+    begun(&taken)
+        .says(&["failed to train: cannot listen on ", "address in use; choose another with --advertise"]);
+    let nowhere = begun("no-such-machine.invalid:40123");
+    nowhere.says(&[
+        "--advertise no-such-machine.invalid:40123: the run cannot begin",
+        "or let a line in /etc/hosts",
+    ]);
 }
 
 /// The coordinator, which lends them, is killed in between.

@@ -3,6 +3,8 @@
 mod bad_input;
 mod clock;
 mod data;
+mod goes_on;
 mod join;
 mod steered;
+mod watched;
 mod whole_run;

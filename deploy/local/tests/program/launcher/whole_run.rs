@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Home, Running, run, signal, text, until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_run_ends_with_its_result_and_shows_it_again() {
