@@ -16,7 +16,7 @@ pub struct Network {
     pub classes: Option<usize>,
     /// Side of the square input.
     pub input_size: usize,
-    /// Width multiplier: each channel count goes to the nearest multiple of 8, at least 8.
+    /// Width multiplier: but for 1, each channel count goes to the nearest multiple of 8, at least 8.
     pub width: f32,
     /// Whether the two auxiliary classifiers are there in training.
     pub auxiliary_heads: bool,

@@ -23,7 +23,7 @@ A run has one configuration. Four things decide it, each over the one before:
    values as a configuration file writes them); left out, by the key `recipe` of the file; left out there too, `quick` where the
    program draws its own images, else `paper`;
 2. a TOML file, `--config FILE`, which holds only the keys that it changes (one that has every key without which there is no
-   configuration stands alone, without a recipe beneath);
+   configuration stands alone, without a recipe beneath, unless `--recipe` names one);
 3. `--set KEY=VALUE`, for every key below: `--set run.lease_batches=2`, lists with commas (`--set sampling.area=0.08,0.5`), factors
    behind their patterns (`--set 'optimisation.rate_multipliers=*/classifier/*=10'`);
 4. the flags that have a name of their own, such as `--batch`.
