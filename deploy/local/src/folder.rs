@@ -24,7 +24,8 @@ use crate::result::RunResult;
 pub const RECORD: &str = "run.json";
 /// Name of the data folder beside the configuration of a run, in the record.
 pub const DATA: &str = "data";
-const LOCK: &str = "run.lock";
+/// Name of the file that the launcher of a run holds locked.
+pub const LOCK: &str = "run.lock";
 const SNAPSHOTS: &str = "snapshots";
 const ACCESS: &str = "access";
 const TENSORBOARD: &str = "tensorboard";
@@ -128,9 +129,9 @@ fn hash(commit: &str) -> String {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// Whether a run was in the folder before, of which something may be left.
+    /// Presence of a run in the folder before, of which something may be left.
     had_run: Cell<bool>,
-    /// What was made to open the folder, in the order in which it can be removed: the lock and folders.
+    /// Paths of the lock and the folders that were made to open this one, in the order in which they can be removed.
     made: Vec<PathBuf>,
     _lock: Lock,
 }

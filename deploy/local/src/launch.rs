@@ -93,7 +93,7 @@ struct Ready<'a> {
     commands: ChildCommands<'a>,
     record: Record,
     configuration: RunConfiguration,
-    /// Whether the run goes on.
+    /// Beginning of the run: true if it goes on from what is in its folder, false if it is new.
     resuming: bool,
     /// Lines of text for the user.
     told: Vec<String>,
@@ -102,7 +102,7 @@ struct Ready<'a> {
 /// The outcome of a call of the program.
 struct Outcome {
     ended: Result<Training, Failure>,
-    /// Whether the call did anything in the run. One that did not leaves it as it was.
+    /// Effect of the call: true if it did anything in the run. A call that did not leaves the run as it was.
     is_begun: bool,
 }
 

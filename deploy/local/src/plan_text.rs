@@ -21,19 +21,21 @@ pub struct Command {
 
 /// Returns the commands by which the run begins on the fleet. What the flags `run` ask for is given to the
 /// server, and the workers take it from there; the formats of gradients and parameters each worker finds by
-/// itself.
+/// itself. The commands of a run `of_photographs` name these.
 ///
 /// # Errors
 /// If a flag is wrong.
-pub fn commands(fleet: &Fleet, run: &RunFlags) -> Result<Vec<Command>, ConfigurationError> {
+pub fn commands(
+    fleet: &Fleet,
+    run: &RunFlags,
+    of_photographs: bool,
+) -> Result<Vec<Command>, ConfigurationError> {
     let words: String = run.to_words()?.iter().map(|word| format!(" {}", quoted(word))).collect();
+    let data = if of_photographs { " --data PHOTOS" } else { "" };
     let threads = |group: &Group| group.cores.map_or(String::new(), |cores| format!(" --threads {cores}"));
     let join = |group: &Group, shard: &str| Command {
         on: group.name.clone(),
-        command: format!(
-            "downpour join SERVER:7070 --token-file TOKEN --data PHOTOS{}{shard}",
-            threads(group)
-        ),
+        command: format!("downpour join SERVER:7070 --token-file TOKEN{data}{}{shard}", threads(group)),
     };
     let mut commands = Vec::new();
     let mut beside = fleet.machines.iter().filter(|group| group.at_server);
@@ -42,10 +44,8 @@ pub fn commands(fleet: &Fleet, run: &RunFlags) -> Result<Vec<Command>, Configura
         let alone = fleet.count() == 1;
         let advertise = if alone { "" } else { " --advertise SERVER:7070" };
         let others = if processes > 1 { format!(" --other-shards {}", processes - 1) } else { String::new() };
-        let command = format!(
-            "downpour --data PHOTOS --workers 1 --shards 1{advertise}{others}{}{words}",
-            threads(first)
-        );
+        let command =
+            format!("downpour{data} --workers 1 --shards 1{advertise}{others}{}{words}", threads(first));
         let on = if first.count > 1 { format!("first of {}", first.name) } else { first.name.clone() };
         commands.push(Command { on, command });
         let shard = " --shard OWN-NAME:7070 --server-token-file SERVER-TOKEN";

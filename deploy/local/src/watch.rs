@@ -152,7 +152,7 @@ struct Deserted {
     since: Option<Instant>,
     /// Time since which nobody else was there either, nor may come.
     by_all: Option<Instant>,
-    /// Whether it was said that the run goes on.
+    /// State of the line to the user that the run goes on: true once it was said.
     told: bool,
 }
 

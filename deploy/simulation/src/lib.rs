@@ -19,7 +19,7 @@
 //! Where only the time matters, [`pace`] has it by formula, and [`plan`] makes of it the plan of a run on a
 //! [`fleet`].
 //!
-//! What of a run is in neither, [`scope`] refuses.
+//! Settings of a run that neither of the two knows are refused by [`scope`].
 //!
 //! Absent by intent: processes and messages, and the loss of messages, which the tests with injected faults
 //! cover.

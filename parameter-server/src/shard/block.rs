@@ -32,7 +32,8 @@ pub(crate) struct AppliedPushes {
     pub(crate) newest: u64,
     /// Number of samples behind all of them.
     pub(crate) samples: u64,
-    /// The same when the worker sent what was left over of its gradients last; files have it not.
+    /// Number of samples that were behind the pushes when the worker last sent what was left over of its gradients. Files
+    /// do not hold it, and it begins at 0 after a restore.
     pub(crate) flushed: u64,
 }
 
@@ -84,7 +85,8 @@ impl BlockState {
         self.applied.get(&incarnation).map(|applied| applied.newest)
     }
 
-    /// Whether samples of an incarnation have come since it sent what was left over of its gradients last.
+    /// Returns whether an incarnation may push what is left over of its gradients: samples of it have come since it last
+    /// did.
     pub(super) fn may_flush(&self, incarnation: u64) -> bool {
         self.applied.get(&incarnation).is_some_and(|applied| applied.flushed < applied.samples)
     }

@@ -21,8 +21,6 @@ use crate::plan_text;
 const RECIPE: &str = "paper";
 /// Help text of the flag `--classes`, but for its range.
 const CLASSES: &str = "Classes [default: ILSVRC-2012's 1000; 10 for the recipe quick]";
-/// Flag of the commands that take part in a run on photographs.
-const WITH_PHOTOS: &str = " --data PHOTOS";
 /// Number of training images and of classes of ILSVRC-2012.
 const ILSVRC: (u64, usize) = (1_281_167, 1000);
 /// Number of classes of the synthetic set.
@@ -195,11 +193,9 @@ pub fn run(flags: &Flags) -> anyhow::Result<Exit> {
         noise_scale: flags.noise_scale.or(noise),
     }
     .plan();
-    let mut commands = plan_text::commands(&fleet, &flags.run)?;
-    if synthetic && flags.training_images.is_none() {
-        // Every process draws the pictures itself.
-        commands.iter_mut().for_each(|on| on.command = on.command.replace(WITH_PHOTOS, ""));
-    }
+    // Pictures of the synthetic set every process draws itself.
+    let of_photographs = !synthetic || flags.training_images.is_some();
+    let commands = plan_text::commands(&fleet, &flags.run, of_photographs)?;
     match flags.json {
         true => {
             let printed = Printed { plan: &plan, calibration, commands: &commands };

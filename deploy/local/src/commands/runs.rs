@@ -7,14 +7,11 @@ use clap::Args;
 use process::{Exit, print_line};
 use serde::Serialize;
 
-use crate::folder::Record;
+use crate::folder::{LOCK, Record};
 use crate::result::duration;
 
 /// Most folders that are looked at.
 const MOST_FOLDERS: usize = 100_000;
-
-/// Name of the file that the launcher of a run holds locked.
-const LOCK: &str = "run.lock";
 
 /// Flags of `downpour runs`.
 #[derive(Debug, Args)]

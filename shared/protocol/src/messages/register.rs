@@ -133,27 +133,16 @@ impl TryFrom<proto::RegisterRequest> for RegisterRequest {
 
 impl From<RegisterReply> for proto::Registration {
     fn from(reply: RegisterReply) -> proto::Registration {
-        let RegisterReply {
-            first_shard,
-            total_shards,
-            restore,
-            life,
-            again,
-            rule,
-            roster,
-            generation,
-            snapshot_ordered,
-        } = reply;
         proto::Registration {
-            first_shard,
-            total_shards,
-            restore: restore.map(proto::Snapshot::from),
-            life: Some(life.into()),
-            again,
-            rule: rule.map(proto::UpdateRule::from),
-            roster: Some(roster.into()),
-            generation,
-            snapshot_ordered,
+            first_shard: reply.first_shard,
+            total_shards: reply.total_shards,
+            restore: reply.restore.map(proto::Snapshot::from),
+            life: Some(reply.life.into()),
+            again: reply.again,
+            rule: reply.rule.map(proto::UpdateRule::from),
+            roster: Some(reply.roster.into()),
+            generation: reply.generation,
+            snapshot_ordered: reply.snapshot_ordered,
         }
     }
 }
@@ -162,17 +151,7 @@ impl TryFrom<proto::Registration> for RegisterReply {
     type Error = FieldError;
 
     fn try_from(registration: proto::Registration) -> Result<RegisterReply, FieldError> {
-        let proto::Registration {
-            first_shard,
-            total_shards,
-            restore,
-            life,
-            again,
-            rule,
-            roster,
-            generation,
-            snapshot_ordered,
-        } = registration;
+        let &proto::Registration { first_shard, total_shards, .. } = &registration;
         if !(1..=MOST_SHARDS).contains(&total_shards) {
             let expected = format!("1 to {MOST_SHARDS}");
             return Err(FieldError::new("Registration", "total_shards", expected, total_shards));
@@ -181,20 +160,16 @@ impl TryFrom<proto::Registration> for RegisterReply {
             let expected = format!("below total_shards ({total_shards})");
             return Err(FieldError::new("Registration", "first_shard", expected, first_shard));
         }
-        let rule = rule.map(UpdateRule::try_from).transpose()?;
-        let restore = restore.map(Snapshot::try_from).transpose()?;
-        let life = life::life(life, "Registration")?;
-        let roster = required(roster, "Registration", "roster")?.try_into()?;
         Ok(RegisterReply {
             first_shard,
             total_shards,
-            restore,
-            life,
-            again,
-            rule,
-            roster,
-            generation,
-            snapshot_ordered,
+            restore: registration.restore.map(Snapshot::try_from).transpose()?,
+            life: life::life(registration.life, "Registration")?,
+            again: registration.again,
+            rule: registration.rule.map(UpdateRule::try_from).transpose()?,
+            roster: required(registration.roster, "Registration", "roster")?.try_into()?,
+            generation: registration.generation,
+            snapshot_ordered: registration.snapshot_ordered,
         })
     }
 }
